@@ -146,11 +146,11 @@ START_TEST(the_shape_of_the_batches_changes_no_bit)
     options.offsets = documents;
     options.n_documents = N_DOCUMENTS;
     options.context = 70;
-    options.stride = 30;
+    options.stride = 9;
     options.baseline = &other.engine;
     oct_perplexity_result first, got;
     assert_ok(oct_perplexity(&stub.engine, text, TEXT, &options, &first));
-    expected want = expect(text, documents, N_DOCUMENTS, 70, 30, true);
+    expected want = expect(text, documents, N_DOCUMENTS, 70, 9, true);
     check_sums(&first, &want, "chosen shape");
     ck_assert(first.seconds > 0.0);
     double tokens = (double)want.sums.count;

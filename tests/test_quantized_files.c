@@ -111,6 +111,20 @@ static gpt2_config variant_config(int i)
     return config;
 }
 
+static void assert_same_file(const char *dir_a, const char *dir_b, const char *name)
+{
+    char *path_a = oct_path_join(dir_a, name), *path_b = oct_path_join(dir_b, name);
+    oct_file_map a, b;
+    assert_ok(oct_file_map_open(&a, path_a));
+    assert_ok(oct_file_map_open(&b, path_b));
+    ck_assert_uint_eq(a.size, b.size);
+    assert_same_bytes(a.data, b.data, a.size, name);
+    oct_file_map_close(&a);
+    oct_file_map_close(&b);
+    free(path_a);
+    free(path_b);
+}
+
 START_TEST(written_model_loads_as_the_same_model)
 {
     gpt2_config config = variant_config(_i);
@@ -129,13 +143,109 @@ START_TEST(written_model_loads_as_the_same_model)
     gpt2_model_footprint(model, 1, &footprint);
     ck_assert_uint_eq(footprint.total, (size_t)info.st_size - header_bytes(f.out));
     // Writing what was loaded gives the same bytes.
-    char *again = oct_path_join(f.folder, "again"), command[1024];
+    char *again = oct_path_join(f.folder, "again");
     assert_ok(gpt2_model_write(model, "{\"statistics\": []}\n", f.out, again, false));
-    snprintf(command, sizeof command, "diff -r '%s' '%s'", f.out, again);
-    ck_assert_int_eq(system(command), 0);
+    assert_same_file(f.out, again, "config.json");
+    assert_same_file(f.out, again, "model.safetensors");
+    assert_same_file(f.out, again, "calibration.json");
     free(again);
     free(path);
     gpt2_model_close(model);
+    close_fixture(&f);
+}
+END_TEST
+
+// DESIGN.md section 6 for one layer with C = 16, H = 2, D = 8, F = 64, P = 8, V = 20, written out;
+// in file order.
+static const char *const documented[] = {
+    "h.0.attn.c_attn.bias F32 48",
+    "h.0.attn.c_attn.input_scale F32 1",
+    "h.0.attn.c_attn.weight_scale F32 48 1",
+    "h.0.attn.c_proj.bias F32 16",
+    "h.0.attn.c_proj.input_scale F32 1",
+    "h.0.attn.c_proj.weight_scale F32 16 1",
+    "h.0.ln_1.bias F32 16",
+    "h.0.ln_1.weight F32 16",
+    "h.0.ln_2.bias F32 16",
+    "h.0.ln_2.weight F32 16",
+    "h.0.mlp.c_fc.bias F32 64",
+    "h.0.mlp.c_fc.input_scale F32 1",
+    "h.0.mlp.c_fc.weight_scale F32 64 1",
+    "h.0.mlp.c_proj.bias F32 16",
+    "h.0.mlp.c_proj.input_scale F32 1",
+    "h.0.mlp.c_proj.weight_scale F32 16 1",
+    "lm_head.input_scale F32 1",
+    "lm_head.weight_scale F32 20 1",
+    "ln_f.bias F32 16",
+    "ln_f.weight F32 16",
+    "octet.h.0.attn.c_attn.column_factors F32 16",
+    "octet.h.0.attn.c_attn.input_scale_0 F32 1",
+    "octet.h.0.attn.c_attn.mul F32 48",
+    "octet.h.0.attn.c_attn.row_factors F32 2",
+    "octet.h.0.attn.c_proj.column_factors F32 16",
+    "octet.h.0.attn.c_proj.input_scale_0 F32 1",
+    "octet.h.0.attn.c_proj.mul F32 16",
+    "octet.h.0.attn.c_proj.row_factors F32 2",
+    "octet.h.0.attn.k_mul F32 2 8",
+    "octet.h.0.attn.k_scale F32 2 8",
+    "octet.h.0.attn.out_mul F32 2 8",
+    "octet.h.0.attn.v_mul F32 2 8",
+    "octet.h.0.attn.v_scale F32 2 8",
+    "octet.h.0.ln_1.B F32 16",
+    "octet.h.0.ln_1.G F32 16",
+    "octet.h.0.ln_2.B F32 16",
+    "octet.h.0.ln_2.G F32 16",
+    "octet.h.0.mlp.act_mul F32 64",
+    "octet.h.0.mlp.c_fc.column_factors F32 16",
+    "octet.h.0.mlp.c_fc.input_scale_0 F32 1",
+    "octet.h.0.mlp.c_fc.mul F32 64",
+    "octet.h.0.mlp.c_fc.row_factors F32 2",
+    "octet.h.0.mlp.c_proj.column_factors F32 64",
+    "octet.h.0.mlp.c_proj.input_scale_0 F32 1",
+    "octet.h.0.mlp.c_proj.mul F32 16",
+    "octet.h.0.mlp.c_proj.row_factors F32 2",
+    "octet.lm_head.column_factors F32 16",
+    "octet.lm_head.input_scale_0 F32 1",
+    "octet.lm_head.mul F32 20",
+    "octet.lm_head.row_factors F32 2",
+    "octet.ln_f.B F32 16",
+    "octet.ln_f.G F32 16",
+    "wpe.weight F32 8 16",
+    "wte.weight_scale F32 20 1",
+    "h.0.attn.c_attn.weight I8 48 16",
+    "h.0.attn.c_proj.weight I8 16 16",
+    "h.0.mlp.c_fc.weight I8 64 16",
+    "h.0.mlp.c_proj.input_zero_point I8 1",
+    "h.0.mlp.c_proj.weight I8 16 64",
+    "lm_head.weight I8 20 16",
+    "octet.h.0.mlp.c_proj.input_zero_point_0 I8 1",
+    "wte.weight I8 20 16",
+};
+
+START_TEST(file_has_exactly_the_documented_tensors_in_order)
+{
+    gpt2_config config = model_maker_config(1, 2, 16, 8, 20);
+    fixture f = make_fixture(&config, NULL);
+    assert_ok(gpt2_model_write(f.model, NULL, f.source, f.out, false));
+    safetensors *st;
+    assert_ok(safetensors_open(&st, f.out));
+    ck_assert_uint_eq(safetensors_count(st), (size_t)LENGTH(documented));
+    const unsigned char *end = NULL; // of the tensor before
+    for (int i = 0; i < LENGTH(documented); i++) {
+        char name[128];
+        ck_assert_int_eq(sscanf(documented[i], "%127s", name), 1);
+        const safetensors_tensor *t = safetensors_find(st, name);
+        ck_assert_msg(t != NULL, "no tensor %s", name);
+        char got[256];
+        int n = snprintf(got, sizeof got, "%s %s %d", t->name, t->dtype_name, (int)t->shape[0]);
+        if (t->n_dims == 2) {
+            snprintf(got + n, sizeof got - (size_t)n, " %d", (int)t->shape[1]);
+        }
+        ck_assert_str_eq(got, documented[i]);
+        ck_assert_msg(end == NULL || t->data == end, "%s is not where it should be", name);
+        end = t->data + t->bytes;
+    }
+    safetensors_close(st);
     close_fixture(&f);
 }
 END_TEST
@@ -366,6 +476,7 @@ int main(void)
     Suite *suite = suite_create("quantized files");
     TCase *round_trip = tcase_create("round trip");
     tcase_add_loop_test(round_trip, written_model_loads_as_the_same_model, 0, LENGTH(variants));
+    tcase_add_test(round_trip, file_has_exactly_the_documented_tensors_in_order);
     tcase_add_test(round_trip, names_with_transformer_prefix_load_too);
     tcase_add_test(round_trip, config_describes_the_model_to_compressed_tensors);
     suite_add_tcase(suite, round_trip);

@@ -202,12 +202,11 @@ static oct_status check_floats(const safetensors_tensor *tensor, gpt2_rule rule)
 
 static oct_status check_codes(const safetensors_tensor *tensor)
 {
-    const int8_t *codes = (const int8_t *)tensor->data;
-    for (size_t i = 0; i < tensor->count; i++) {
-        OCT_REQUIRE(codes[i] != -128, OCT_ERR_FORMAT,
-                    "%s: tensor %s: expected codes from -127 to 127, element %zu is -128",
-                    tensor->path, tensor->name, i);
-    }
+    // memchr reads at memory speed; a loop that stops early is not vectorised.
+    const unsigned char *bad = memchr(tensor->data, 0x80, tensor->count);
+    OCT_REQUIRE(bad == NULL, OCT_ERR_FORMAT,
+                "%s: tensor %s: expected codes from -127 to 127, element %zu is -128", tensor->path,
+                tensor->name, (size_t)(bad - tensor->data));
     return OCT_OK;
 }
 

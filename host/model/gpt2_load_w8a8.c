@@ -35,7 +35,8 @@ static oct_status load_field(void *user, const gpt2_field *field)
         return OCT_OK;
     }
     if (field->zero != NULL) {
-        *field->zero = *(const int8_t *)tensor->data;
+        const int8_t *codes = (const int8_t *)tensor->data;
+        *field->zero = (int32_t)codes[0];
         return OCT_OK;
     }
     if (field->f32 != NULL) {
