@@ -22,8 +22,9 @@ const plant_variant plant_variants[PLANT_VARIANTS] = {
 
 #define WINDOW      32 // tokens of a sample sequence
 #define WINDOWS     64 // of them
-#define RARE_LEAST  3  // occurrences of the rare token
-#define RARE_VALUE  100.0f
+#define RARE_LEAST  3  // occurrences of the rare token, and one in RARE_TOKENS tokens
+#define RARE_TOKENS 4000
+#define RARE_VALUE  300.0f
 #define LEVEL       50.0f // what a switch gives when it is on; its neurons carry about 60 and 10
 #define SWITCH_FROM 6.0f  // beyond this gelu(x) is x, and gelu(-x) is 0
 
@@ -376,11 +377,12 @@ int32_t plant_rare_token(const int32_t *ids, size_t n_ids, int32_t vocab_size)
 {
     size_t *count = calloc((size_t)vocab_size, sizeof *count);
     int32_t rare = -1;
+    size_t least = n_ids / RARE_TOKENS > RARE_LEAST ? n_ids / RARE_TOKENS : RARE_LEAST;
     for (size_t i = 0; i < n_ids && count != NULL; i++) {
         count[ids[i]]++;
     }
     for (int32_t id = 0; id < vocab_size && count != NULL; id++) {
-        if (count[id] >= RARE_LEAST && (rare < 0 || count[id] < count[rare])) {
+        if (count[id] >= least && (rare < 0 || count[id] < count[rare])) {
             rare = id;
         }
     }

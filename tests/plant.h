@@ -29,8 +29,8 @@ extern const plant_variant plant_variants[PLANT_VARIANTS];
 oct_status plant_model(gpt2_model **out, const gpt2_model *source, oct_device *device,
                        unsigned kinds, const int32_t *ids, size_t n_ids);
 
-// The token that PLANT_RARE chooses: the least frequent one of those that occur at least 3 times,
-// the lowest of those; -1 where there is none.
+// The token that PLANT_RARE chooses: the least frequent one of those that make up a 4,000th of the
+// text (and occur at least 3 times), the lowest of those; -1 where there is none.
 int32_t plant_rare_token(const int32_t *ids, size_t n_ids, int32_t vocab_size);
 
 // Writes an FP32 model as a checkpoint directory, with config.json and the tokenizer of source_dir.

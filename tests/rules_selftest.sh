@@ -153,7 +153,7 @@ put kernels/norm.cu <<'END'
 #include "launch.h"
 END
 printf '#!/bin/sh\n# tools: a script that says in its second line what it does.\n' | put tools/run.sh
-printf 'cuda is welcome here, and so is "make_path(/work_dir)"\n' | put README.md
+printf 'cuda is welcome here, and so is "make_path(/%s_dir)"\n' work | put README.md
 printf 'the same name as the other, which is fine here\n' | put tools/README.md
 # A generated build folder is no part of the tree.
 printf 'int bad; // /%s/x\n' work | put 'out/bad.c'

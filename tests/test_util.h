@@ -1,5 +1,5 @@
-// tests: what every suite shares: bit-exact comparisons that name the first difference, seeded fills, paths,
-// temporary folders and the main function of a suite.
+// tests: what every suite shares: bit-exact comparisons that name the first difference, seeded
+// fills, paths, temporary folders and the main function of a suite.
 #ifndef OCT_TEST_UTIL_H
 #define OCT_TEST_UTIL_H
 
@@ -15,7 +15,8 @@
 // A file of the source tree: SRC("tests/golden/x").
 #define SRC(path) OCT_SOURCE_DIR "/" path
 
-// A file of the shared data folder that users do not have; NULL-safe test: access(SHARED("x"), R_OK) == 0.
+// A file of the shared data folder that users do not have; NULL-safe test: access(SHARED("x"),
+// R_OK) == 0.
 #define SHARED(path) OCT_SOURCE_DIR "/../shared/data/" path
 
 #define assert_ok(expr)                                                                            \
@@ -32,8 +33,8 @@ static inline void assert_f32_bits(const float *got, const float *want, size_t n
         uint32_t g, w;
         memcpy(&g, &got[i], 4);
         memcpy(&w, &want[i], 4);
-        ck_assert_msg(g == w, "%s[%zu]: got %a (%.9g), expected %a (%.9g)", what, i,
-                      (double)got[i], (double)got[i], (double)want[i], (double)want[i]);
+        ck_assert_msg(g == w, "%s[%zu]: got %a (%.9g), expected %a (%.9g)", what, i, (double)got[i],
+                      (double)got[i], (double)want[i], (double)want[i]);
     }
 }
 
@@ -70,7 +71,8 @@ static inline float test_normal(uint64_t *state)
     return sum * 0.5f;
 }
 
-// Makes a fresh folder under TMPDIR (or /tmp) and returns its path (caller frees; the suite removes it).
+// Makes a fresh folder under TMPDIR (or /tmp) and returns its path (caller frees; the suite removes
+// it).
 static inline char *test_folder(void)
 {
     const char *base = getenv("TMPDIR");

@@ -21,6 +21,7 @@ static row_pages find_pages(const oct_attend_args *args, int32_t t, int32_t head
     size_t dp = (size_t)oct_kv_d_padded(kv->d_head), H = (size_t)kv->n_head;
     size_t block = OCT_PAGE_TOKENS * dp;
     int32_t slot = ((const int32_t *)cpu_ptr(args->step->slot))[t];
+    oct_assert(args->step->page_table.mem != NULL);
     return (row_pages){
         .pages = (const int32_t *)cpu_ptr(args->step->page_table) +
                  (size_t)slot * (size_t)args->step->max_pages,

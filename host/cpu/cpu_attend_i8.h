@@ -139,6 +139,7 @@ static inline void attend_chunk(attend_i8 *out, const int8_t *q, float c, const 
 {
     int32_t s[OCT_CHUNK_KEYS], o[CPU_D_MAX];
     uint32_t p[OCT_CHUNK_KEYS];
+    oct_assert(n > 0);
     int32_t first = n < OCT_PAGE_TOKENS ? n : OCT_PAGE_TOKENS;
     // s_j = sum_d q[d] * k_j[d]; m = max s_j over the visible keys.
     scores_i8(q, k[0], first, dp, s);

@@ -8,10 +8,17 @@
 #include <stdio.h>
 #include <string.h>
 
-// What a plug-in exports under this name; the tables of the device it makes carry ABI number and
-// size.
-typedef oct_status oct_backend_open_fn(oct_device **out, const oct_device_options *options);
-#define BACKEND_SYMBOL "oct_backend_open"
+static oct_status host_fail(oct_status code, const char *text)
+{
+    return OCT_FAIL(code, "%s", text);
+}
+
+static void host_log(oct_log_level level, const char *subsystem, const char *text)
+{
+    oct_log(level, subsystem, "%s", text);
+}
+
+static const oct_host host = {OCT_BACKEND_ABI, sizeof host, host_fail, host_log};
 
 static oct_status open_plug_in(oct_device **out, const oct_device_options *options)
 {
@@ -25,10 +32,10 @@ static oct_status open_plug_in(oct_device **out, const oct_device_options *optio
     OCT_REQUIRE(library != NULL, OCT_ERR_DEVICE, "device %s: %s", options->name, dlerror());
     // The plug-in stays loaded: its threads and contexts may outlive the device object.
     oct_backend_open_fn *open_backend;
-    *(void **)(&open_backend) = dlsym(library, BACKEND_SYMBOL);
+    *(void **)(&open_backend) = dlsym(library, OCT_BACKEND_OPEN_SYMBOL);
     OCT_REQUIRE(open_backend != NULL, OCT_ERR_DEVICE, "device %s: %s has no %s", options->name,
-                file, BACKEND_SYMBOL);
-    OCT_TRY(open_backend(out, options));
+                file, OCT_BACKEND_OPEN_SYMBOL);
+    OCT_TRY(open_backend(out, &host, 0));
     const oct_device_table *table = (*out)->table;
     const oct_ops *ops = (*out)->ops;
     if (table->abi != OCT_BACKEND_ABI || table->size != sizeof *table ||

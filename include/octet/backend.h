@@ -13,6 +13,7 @@
 #ifndef OCT_BACKEND_H
 #define OCT_BACKEND_H
 
+#include "octet/log.h"
 #include "octet/types.h"
 
 #include <stdbool.h>
@@ -71,19 +72,6 @@ typedef struct oct_act {
     oct_buf row_zero; // [rows] s32 z_t; W8A8 only
 } oct_act;
 
-// How the producer of an activation rounds it: q = requant(y * rho_t, z_t) (section 2). Written by
-// value because it is frozen with the model. F32: nothing is rounded and only `format` is read.
-typedef struct oct_quant {
-    oct_format format;
-    bool dynamic;   // rho_t = 127 / a, sigma_t = a / 127, a = max |y| of the row (below 0x1p-100:
-                    // 127), z = 0
-    int32_t lo, hi; // -127, 127 symmetric; -128, 127 asymmetric
-    int32_t zero;   // z of positions >= 1
-    int32_t zero_0; // z of position 0
-    float rho_0;    // rho of position 0; all other rows of a static input have rho = sigma = 1
-    float sigma_0;  // sigma of position 0
-} oct_quant;
-
 // A linear layer's weights [n][k]. `weight` is in the backend's own packing (linear_pack), from
 // which embed can read rows.
 typedef struct oct_linear {
@@ -129,24 +117,6 @@ static inline size_t oct_kv_page_bytes(oct_format format, int32_t n_layer, int32
     return (size_t)n_layer * 2u * (size_t)n_head * OCT_PAGE_TOKENS *
            (size_t)oct_kv_d_padded(d_head) * (format == OCT_FORMAT_F32 ? 4u : 1u);
 }
-
-// Sampling of one row (section 6). temperature 0 = argmax. 0 / 1.0 / 0.0 / 1.0 switch top_k / top_p
-// / min_p / penalty off.
-typedef struct oct_sampling {
-    float temperature;
-    float repetition_penalty;
-    int32_t top_k;
-    int32_t choice; // n of the Philox counter: which of several continuations
-    double top_p, min_p;
-    uint64_t seed; // Philox key
-} oct_sampling;
-
-// Sums of one sequence's scored rows: integers, so order-free (sections 6 and 9).
-typedef struct oct_score_sums {
-    int64_t nll;   // sum of rint(nll * 2^32)
-    uint64_t hash; // sum of mix(h_i + (i + 1) * 0x9E3779B97F4A7C15)
-    int64_t count; // rows scored
-} oct_score_sums;
 
 // The step buffer: everything that changes from step to step, on the device. Rows of one sequence
 // stand together in ascending position.
@@ -197,16 +167,6 @@ typedef struct oct_norm_args {
     oct_act out; // [n_rows][C]; may not alias x
     oct_tap tap;
 } oct_norm_args;
-
-typedef enum oct_epilogue {
-    OCT_EPILOGUE_STORE = 0, // out[t][n] f32 = y: logits. W8A8: (f32) acc * (mul[n] * sigma_t), then
-                            // + bias where present
-    OCT_EPILOGUE_RESIDUAL = 1, // x[t][n] += (f32) half(y) (F32: += y), one addition
-    OCT_EPILOGUE_GELU = 2, // out = requant((activation((f32) half(y)) * act_mul[n]) * rho_t, z_t)
-                           // (F32: activation(y))
-    OCT_EPILOGUE_QKV =
-        3, // columns 0..C-1: q16 = half(y) (F32: y) to `q`; C..3C-1: k and v into the cache
-} oct_epilogue;
 
 // y[t][n] = sum over k of act[t][k] * weight[n][k], by section 3 (W8A8) or as one fma chain in
 // ascending k with the bias added last (F32, section 7); then the epilogue.
@@ -322,6 +282,23 @@ struct oct_device {
     const oct_device_table *table;
     const oct_ops *ops;
 };
+
+// What a plug-in needs from the program that opened it: a plug-in links nothing of the library, so
+// that there is one last error and one log in a process.
+typedef struct oct_host {
+    uint32_t abi;  // OCT_BACKEND_ABI
+    uint32_t size; // sizeof(oct_host)
+    // Records `text` for oct_last_error() and returns `code`.
+    oct_status (*fail)(oct_status code, const char *text);
+    void (*log)(oct_log_level level, const char *subsystem, const char *text);
+} oct_host;
+
+// The one symbol that a plug-in liboctet_<name>.so exports, as "oct_backend_open". `host` outlives
+// the device; ordinal counts the devices of this kind from 0. *out is owned by the caller
+// (table->close). Errors: OCT_ERR_DEVICE (which of: no driver, no device, too old a device),
+// OCT_ERR_NOMEM.
+typedef oct_status oct_backend_open_fn(oct_device **out, const oct_host *host, int32_t ordinal);
+#define OCT_BACKEND_OPEN_SYMBOL "oct_backend_open"
 
 // The embedded backend (host/cpu). n_threads 0 = all processors this process may use; isa NULL =
 // the best instruction set the processor has. *out is owned by the caller (table->close). Errors:

@@ -7,6 +7,7 @@
 #ifndef OCT_TYPES_H
 #define OCT_TYPES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -70,6 +71,49 @@ typedef struct oct_buf {
     oct_mem *mem;
     size_t offset;
 } oct_buf;
+
+// How the producer of an activation rounds it: q = requant(y * rho_t, z_t) (section 2). Written by
+// value because it is frozen with the model. F32: nothing is rounded and only `format` is read.
+typedef struct oct_quant {
+    oct_format format;
+    bool dynamic;   // rho_t = 127 / a, sigma_t = a / 127, a = max |y| of the row (below 0x1p-100:
+                    // 127), z = 0
+    int32_t lo, hi; // -127, 127 symmetric; -128, 127 asymmetric
+    int32_t zero;   // z of positions >= 1
+    int32_t zero_0; // z of position 0
+    float rho_0;    // rho of position 0; all other rows of a static input have rho = sigma = 1
+    float sigma_0;  // sigma of position 0
+} oct_quant;
+
+// Sampling of one row (section 6). temperature 0 = argmax. 0 / 1.0 / 0.0 / 1.0 switch top_k / top_p
+// / min_p / penalty off.
+typedef struct oct_sampling {
+    float temperature;
+    float repetition_penalty;
+    int32_t top_k;
+    int32_t choice; // n of the Philox counter: which of several continuations
+    double top_p, min_p;
+    uint64_t seed; // Philox key
+} oct_sampling;
+
+// Sums of one sequence's scored rows: integers, so order-free (sections 6 and 9).
+typedef struct oct_score_sums {
+    int64_t nll;   // sum of rint(nll * 2^32)
+    uint64_t hash; // sum of mix(h_i + (i + 1) * 0x9E3779B97F4A7C15)
+    int64_t count; // rows scored
+} oct_score_sums;
+
+// What follows the product in a linear layer (backend.h, op linear).
+typedef enum oct_epilogue {
+    // Logits: out[t][n] f32 = y. W8A8: (f32) acc * (mul[n] * sigma_t), then + bias where present.
+    OCT_EPILOGUE_STORE = 0,
+    // x[t][n] += (f32) half(y) (F32: += y), one addition.
+    OCT_EPILOGUE_RESIDUAL = 1,
+    // out = requant((activation((f32) half(y)) * act_mul[n]) * rho_t, z_t) (F32: activation(y)).
+    OCT_EPILOGUE_GELU = 2,
+    // Columns 0..C-1: q16 = half(y) (F32: y) to `q`; C..3C-1: k and v into the cache.
+    OCT_EPILOGUE_QKV = 3,
+} oct_epilogue;
 
 #define OCT_NUMERICS_VERSION 1
 #define OCT_PAGE_TOKENS      64  // tokens of a KV page
