@@ -2,6 +2,7 @@
 #include "cli_runner.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <sys/wait.h>
 
 static char *folder;
@@ -21,6 +22,9 @@ void cli_begin(void)
     setenv("T", folder, 1);
     link_as("OCTET", ".octet", OCTET_PROGRAM);
     link_as("M", ".model", SRC("models/tales-8m"));
+    bool quick = getenv("OCT_TEST_QUICK") != NULL; // under a sanitizer
+    setenv("BYTES", quick ? "600" : "3000", 1);
+    setenv("WIDTH", quick ? "150" : "600", 1);
     unsetenv("OCTET_DEVICE");
     unsetenv("OCTET_ISA");
     unsetenv("OCTET_LOG");

@@ -12,8 +12,9 @@ typedef struct cli_result {
     size_t n_out;
 } cli_result;
 
-// Sets up a test: a fresh folder $T, the program $OCTET, the bundled model $M, and no OCTET_*
-// variable of the user's. cli_end removes the folder.
+// Sets up a test: a fresh folder $T, the program $OCTET, the bundled model $M, the size of a small
+// calibration text ($BYTES in lines of $WIDTH), and no OCTET_* variable of the user's. cli_end
+// removes the folder.
 void cli_begin(void);
 void cli_end(void);
 

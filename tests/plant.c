@@ -1,4 +1,4 @@
-// tests: planting outliers.
+// tests: planting outliers into a copy of a trained model.
 #include "plant.h"
 
 #include "base/check.h"

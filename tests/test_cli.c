@@ -204,13 +204,12 @@ START_TEST(progress_is_shown_on_a_terminal_only)
     if (system("command -v script >/dev/null") != 0) {
         return; // util-linux is not there
     }
-    cli_result r =
-        cli_run("head -c 3000 $M/text/valid.txt >$T/x\n"
-                "run=\"$OCTET quantize $M -o $T/q --force --calibration $T/x --smooth none\"\n"
-                "TERM=xterm script -qec \"$run\" $T/seen >/dev/null\n"
-                "TERM=xterm script -qec \"$run --quiet\" $T/unseen >/dev/null\n"
-                "$run >/dev/null\n"
-                "grep -c 'calibrating.*%%' $T/seen\ngrep -c 'calibrating.*%%' $T/unseen");
+    cli_result r = cli_run("head -c 200 $M/text/test.txt >$T/x\n"
+                           "run=\"$OCTET perplexity $M --text $T/x\"\n"
+                           "TERM=xterm script -qec \"$run\" $T/seen >/dev/null\n"
+                           "TERM=xterm script -qec \"$run --quiet\" $T/unseen >/dev/null\n"
+                           "$run >/dev/null\n"
+                           "grep -c 'scoring.*%%' $T/seen\ngrep -c 'scoring.*%%' $T/unseen");
     ck_assert_str_eq(r.out, "1\n0\n");
     ck_assert_str_eq(r.err, "");
     cli_free(&r);

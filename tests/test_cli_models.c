@@ -3,9 +3,10 @@
 
 #include <math.h>
 
-// A calibration text that is done in a moment: lines of half a context.
-#define SMALL_TEXT "head -c 3000 $M/text/valid.txt | tr '\\n' ' ' | fold -w 600 >$T/small.txt\n"
-#define QUANTIZE   SMALL_TEXT "$OCTET quantize $M -o $T/q --calibration $T/small.txt --documents "
+// A calibration text that is done in a moment: lines shorter than a context.
+#define SMALL_TEXT                                                                                 \
+    "head -c $BYTES $M/text/valid.txt | tr '\\n' ' ' | fold -w $WIDTH >$T/small.txt\n"
+#define QUANTIZE SMALL_TEXT "$OCTET quantize $M -o $T/q --calibration $T/small.txt --documents "
 
 static void assert_keys(const json_t *object, const char *const *keys, size_t n)
 {
@@ -142,7 +143,7 @@ START_TEST(perplexity_json_has_its_keys_and_one_hash_on_any_path)
     static const char *const ways[] = {"", "--threads 1", "--threads 2", "--isa scalar",
                                        "--baseline $M"};
     for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
-        json_t *json = cli_json("head -c 400 $M/text/test.txt >$T/x\n"
+        json_t *json = cli_json("head -c 200 $M/text/test.txt >$T/x\n"
                                 "$OCTET perplexity $M --text $T/x --json %s",
                                 ways[i]);
         if (i == 0) {
@@ -171,19 +172,19 @@ END_TEST
 
 START_TEST(protocols_score_what_they_say)
 {
-    json_t *all = cli_json("head -c 600 $M/text/test.txt >$T/x\n"
+    json_t *all = cli_json("head -c 300 $M/text/test.txt >$T/x\n"
                            "$OCTET perplexity $M --text $T/x --json");
     int n = (int)cli_number(all, "text_tokens");
     json_decref(all);
-    ck_assert_int_gt(n, 66);
+    ck_assert_int_gt(n, 34);
     json_t *blocks =
-        cli_json("$OCTET perplexity $M --text $T/x --context 32 --protocol blocks --json");
+        cli_json("$OCTET perplexity $M --text $T/x --context 16 --protocol blocks --json");
     ck_assert_str_eq(cli_string(blocks, "protocol"), "blocks");
     ck_assert_int_eq((int)cli_number(blocks, "text_tokens"), n);
-    ck_assert_int_eq((int)cli_number(blocks, "tokens"), n / 32 * 31);
+    ck_assert_int_eq((int)cli_number(blocks, "tokens"), n / 16 * 15);
     json_decref(blocks);
-    json_t *stride = cli_json("$OCTET perplexity $M --text $T/x --context 32 --stride 16 --json");
-    ck_assert_int_eq((int)cli_number(stride, "stride"), 16);
+    json_t *stride = cli_json("$OCTET perplexity $M --text $T/x --context 16 --stride 8 --json");
+    ck_assert_int_eq((int)cli_number(stride, "stride"), 8);
     ck_assert_int_eq((int)cli_number(stride, "tokens"), n - 1);
     json_decref(stride);
     json_t *lines = cli_json("printf 'A fox.\\r\\n\\nThe old king slept.\\nx\\n' >$T/y\n"
@@ -192,8 +193,8 @@ START_TEST(protocols_score_what_they_say)
     ck_assert_int_eq((int)cli_number(lines, "documents"), 3);
     ck_assert(cli_number(lines, "tokens") == cli_number(lines, "text_tokens") - 3);
     json_decref(lines);
-    cli_result text = cli_run("$OCTET perplexity $M --text $T/x --context 32 --protocol blocks");
-    ck_assert_ptr_nonnull(strstr(text.out, "protocol blocks, context 32, stride 32"));
+    cli_result text = cli_run("$OCTET perplexity $M --text $T/x --context 16 --protocol blocks");
+    ck_assert_ptr_nonnull(strstr(text.out, "protocol blocks, context 16, stride 16"));
     cli_free(&text);
 }
 END_TEST
@@ -231,10 +232,10 @@ START_TEST(quantized_model_is_measured_generates_and_explains_itself)
     cli_free(&r);
     check_inspection();
 
-    json_t *p = cli_json("head -c 400 $M/text/test.txt >$T/x\n"
+    json_t *p = cli_json("head -c 200 $M/text/test.txt >$T/x\n"
                          "$OCTET perplexity $T/q --text $T/x --baseline $M --json");
     ck_assert(fabs(cli_number(p, "perplexity_change_percent")) < 5);
-    ck_assert(cli_number(p, "mean_kl") > 0 && cli_number(p, "mean_kl") < 0.02);
+    ck_assert(cli_number(p, "mean_kl") > 0 && cli_number(p, "mean_kl") < 0.05);
     ck_assert(cli_number(p, "top1_agreement") > 0.8);
     json_decref(p);
 

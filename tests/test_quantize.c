@@ -1,5 +1,5 @@
 // tests: quantization from end to end: what calibration says it saw, directories, errors,
-// cancelling, golden ids.
+// cancelling.
 #include "infer/engine.h"
 #include "quant/calibration_run.h"
 #include "quant/fold.h"
@@ -422,73 +422,6 @@ START_TEST(a_callback_that_returns_nonzero_cancels_at_every_call)
 }
 END_TEST
 
-// ---- golden ids
-
-static int32_t *load_ids(const json_t *array, int32_t *n)
-{
-    *n = (int32_t)json_array_size(array);
-    int32_t *ids = malloc((size_t)*n * sizeof *ids);
-    for (int32_t i = 0; i < *n; i++) {
-        ids[i] = (int32_t)json_integer_value(json_array_get(array, (size_t)i));
-    }
-    return ids;
-}
-
-// Greedy continuation by the last row's logits, one token at a time.
-static void assert_greedy(const gpt2_model *model, oct_device *device, const int32_t *prompt,
-                          int32_t n_prompt, const int32_t *want, int32_t n_want)
-{
-    int32_t ids[64];
-    int32_t v = model->config.vocab_size;
-    memcpy(ids, prompt, (size_t)n_prompt * sizeof *ids);
-    for (int32_t i = 0; i < n_want; i++) {
-        int32_t n = n_prompt + i;
-        float *logits = fixture_logits(model, device, ids, n);
-        const float *last = logits + (size_t)(n - 1) * (size_t)v;
-        int32_t best = 0;
-        for (int32_t j = 1; j < v; j++) {
-            best = last[j] > last[best] ? j : best;
-        }
-        ck_assert_msg(best == want[i], "token %d: got %d, expected %d", i, best, want[i]);
-        ids[n] = best;
-        free(logits);
-    }
-}
-
-START_TEST(ort_tiny_greedy_ids_are_those_of_onnxruntime_in_fp32_and_int8)
-{
-    gpt2_model *model;
-    assert_ok(gpt2_model_load(&model, SRC("tests/golden/ort-tiny-gpt2")));
-    oct_device *device = fixture_device(1, NULL);
-    int32_t *text = fixture_ids(16 * 64, 1000, 1);
-    size_t offsets[65]; // documents of 16 ids, about as long as what follows
-    for (size_t i = 0; i <= 64; i++) {
-        offsets[i] = 16 * i;
-    }
-    oct_quantize_options options = OCT_QUANTIZE_OPTIONS_INIT;
-    options.offsets = offsets;
-    options.n_documents = 64;
-    gpt2_model *q = fixture_quantize(model, device, text, 16 * 64, &options, NULL, NULL);
-    json_t *root = json_load_file(SRC("tests/golden/ort-tiny-gpt2/greedy_expected.json"), 0, NULL);
-    for (size_t i = 0; i < json_array_size(root); i++) {
-        const json_t *item = json_array_get(root, i);
-        int32_t n_prompt;
-        int32_t n_want;
-        int32_t *prompt = load_ids(json_object_get(item, "prompt_ids"), &n_prompt);
-        int32_t *want = load_ids(json_object_get(item, "greedy_ids"), &n_want);
-        assert_greedy(model, device, prompt, n_prompt, want, n_want);
-        assert_greedy(q, device, prompt, n_prompt, want, n_want);
-        free(prompt);
-        free(want);
-    }
-    json_decref(root);
-    gpt2_model_close(q);
-    free(text);
-    oct_device_close(device);
-    gpt2_model_close(model);
-}
-END_TEST
-
 int main(void)
 {
     Suite *suite = suite_create("quantize");
@@ -499,7 +432,6 @@ int main(void)
     tcase_add_test(tcase, a_directory_is_quantized_and_inspected);
     tcase_add_test(tcase, what_cannot_be_quantized_is_refused_and_leaves_nothing);
     tcase_add_test(tcase, a_callback_that_returns_nonzero_cancels_at_every_call);
-    tcase_add_test(tcase, ort_tiny_greedy_ids_are_those_of_onnxruntime_in_fp32_and_int8);
     suite_add_tcase(suite, tcase);
     return test_main(suite);
 }

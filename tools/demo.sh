@@ -47,7 +47,7 @@ ratio() {
 }
 
 heading "Building (build/demo)"
-need_packages build-essential cmake pkg-config libjansson-dev libpcre2-dev
+need_packages build-essential cmake pkg-config libjansson-dev libpcre2-dev libmd-dev
 need_cmake
 mkdir -p build/demo
 if ! { cmake -S . -B build/demo -DCMAKE_BUILD_TYPE=Release -DOCT_BUILD_TESTS=OFF &&

@@ -37,8 +37,10 @@ void interrupt_install(void)
     if (before.sa_handler != SIG_IGN) { // not under nohup
         sigaction(SIGHUP, &action, NULL);
     }
+    // What these say comes back as the error of a write.
     action.sa_handler = SIG_IGN;
     sigaction(SIGPIPE, &action, NULL);
+    sigaction(SIGXFSZ, &action, NULL);
 }
 
 void interrupt_defer(bool defer)

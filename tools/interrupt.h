@@ -5,7 +5,8 @@
 
 #include <stdbool.h>
 
-// Takes over SIGINT, SIGTERM and SIGHUP, and ignores SIGPIPE: a write to a closed pipe fails.
+// Takes over SIGINT, SIGTERM and SIGHUP, and ignores SIGPIPE and SIGXFSZ: a write to a closed pipe
+// or beyond the file size limit fails.
 void interrupt_install(void);
 
 // True: a signal only raises the flag, which whoever called this must look at. False (the state at

@@ -20,20 +20,6 @@ number_text number_count(int64_t value)
     return out;
 }
 
-number_text number_bytes(double bytes)
-{
-    static const char *const units[] = {"B", "kB", "MB", "GB", "TB", "PB"};
-    int unit = 0;
-    while (bytes >= 999.5 && unit < 5) {
-        bytes /= 1000;
-        unit++;
-    }
-    number_text out;
-    int decimals = unit == 0 || bytes >= 99.95 ? 0 : 1;
-    snprintf(out.text, sizeof out.text, "%.*f %s", decimals, bytes, units[unit]);
-    return out;
-}
-
 number_text number_seconds(double seconds)
 {
     number_text out;

@@ -11,9 +11,6 @@ typedef struct number_text {
 // "1,234,567"
 number_text number_count(int64_t value);
 
-// "8.7 MB", powers of 1000; below 1000 "512 B"
-number_text number_bytes(double bytes);
-
 // "4.2 s", "3:05" from a minute on, "1:02:03" from an hour on
 number_text number_seconds(double seconds);
 

@@ -24,6 +24,7 @@ enum { N_SUBCOMMANDS = sizeof subcommands / sizeof subcommands[0] };
 typedef struct program {
     command_common *common;
     bool version;
+    const char *command; // the first word that is no option
 } program;
 
 static const struct argp_option program_options[] = {
@@ -31,10 +32,10 @@ static const struct argp_option program_options[] = {
     {0},
 };
 
+// NOLINTNEXTLINE(readability-non-const-parameter): argp says the type
 static error_t parse_program(int key, char *arg, struct argp_state *state)
 {
     program *p = state->input;
-    (void)arg;
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = p->common;
@@ -42,8 +43,11 @@ static error_t parse_program(int key, char *arg, struct argp_state *state)
     case 'V':
         p->version = true;
         return 0;
+    case ARGP_KEY_ARG:
+        p->command = arg;
+        return ARGP_ERR_UNKNOWN; // argp stops here
     default:
-        return ARGP_ERR_UNKNOWN; // the first word that is no option: argp stops there
+        return ARGP_ERR_UNKNOWN;
     }
 }
 
@@ -177,14 +181,14 @@ int main(int argc, char **argv)
     if (p.version) {
         return options_settle(&common, program_name) ? print_version(&common) : COMMAND_USAGE;
     }
-    if (first >= argc) {
+    if (p.command == NULL) {
         return console_usage("octet",
                              "expected a command: quantize, generate, perplexity or inspect");
     }
     for (int i = 0; i < N_SUBCOMMANDS; i++) {
-        if (strcmp(argv[first], subcommands[i].name) == 0) {
+        if (strcmp(p.command, subcommands[i].name) == 0) {
             return subcommands[i].run(&common, argc - first, argv + first);
         }
     }
-    return no_such_command(argv[first]);
+    return no_such_command(p.command);
 }

@@ -14,8 +14,8 @@ typedef struct progress_bar {
 
 void progress_bar_init(progress_bar *bar, bool shown);
 
-// An oct_progress_fn; `bar` is a progress_bar. Nonzero when the user interrupted.
-int progress_bar_update(void *bar, double fraction, const char *what, double rate,
+// An oct_progress_fn; `user` is a progress_bar. Nonzero when the user interrupted.
+int progress_bar_update(void *user, double fraction, const char *what, double rate,
                         const char *unit);
 
 // Takes the bar away.

@@ -11,7 +11,7 @@ static size_t find_stop(const stop_strings *stop)
     size_t first = stop->n_held;
     for (int i = 0; i < stop->n_strings; i++) {
         const char *s = stop->strings[i];
-        const char *at = stop->n_held == 0 ? NULL : memmem(stop->held, stop->n_held, s, strlen(s));
+        const char *at = memmem(stop->held, stop->n_held, s, strlen(s));
         if (at != NULL && (size_t)(at - stop->held) < first) {
             first = (size_t)(at - stop->held);
         }
@@ -43,24 +43,25 @@ bool stop_strings_push(stop_strings *stop, const char *bytes, size_t n, const ch
     if (stop->n_strings == 0) {
         return true;
     }
+    if (n == 0) {
+        return true;
+    }
     // One half for what is held, one for what is passed on.
     size_t need = stop->n_held + n;
-    if (need > stop->held_size) {
+    if (stop->held == NULL || need > stop->held_size) {
         size_t size = need * 2;
         char *held = malloc(size * 2);
         if (held == NULL) {
             return false;
         }
-        if (stop->n_held > 0) {
+        if (stop->held != NULL) {
             memcpy(held, stop->held, stop->n_held);
         }
         free(stop->held);
         stop->held = held;
         stop->held_size = size;
     }
-    if (n > 0) {
-        memcpy(stop->held + stop->n_held, bytes, n);
-    }
+    memcpy(stop->held + stop->n_held, bytes, n);
     stop->n_held += n;
 
     size_t pass = find_stop(stop);
@@ -68,14 +69,10 @@ bool stop_strings_push(stop_strings *stop, const char *bytes, size_t n, const ch
     if (!*stopped) {
         pass = count_certain(stop);
     }
-    char *out = stop->held == NULL ? NULL : stop->held + stop->held_size;
-    if (pass > 0) {
-        memcpy(out, stop->held, pass);
-    }
+    char *out = stop->held + stop->held_size;
+    memcpy(out, stop->held, pass);
     stop->n_held = *stopped ? 0 : stop->n_held - pass;
-    if (stop->n_held > 0) {
-        memmove(stop->held, stop->held + pass, stop->n_held);
-    }
+    memmove(stop->held, stop->held + pass, stop->n_held);
     *text = out;
     *n_text = pass;
     return true;

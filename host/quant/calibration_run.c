@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEFAULT_ROWS  512 // a step of 256 or 1,024 rows is no faster on two cores
-#define MAX_SEQUENCES 32  // of one step
-#define COPY_ALIGN    64  // elements; arrays of the step buffer start at multiples of 256 bytes
+#define DEFAULT_ROWS  512
+#define MAX_SEQUENCES 32 // of one step
+#define COPY_ALIGN    64 // elements; arrays of the step buffer start at multiples of 256 bytes
 
 // Places of the arrays of one step in the image, in elements.
 typedef struct image_layout {

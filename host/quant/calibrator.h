@@ -20,8 +20,6 @@ typedef struct calibrator_histogram {
     float absmax; // largest |u|, 0 if all are 0 or none was seen
 } calibrator_histogram;
 
-typedef struct quant_calibrator quant_calibrator;
-
 // One row of the table.
 typedef struct calibrator_method {
     const char *name;
@@ -32,10 +30,10 @@ typedef struct calibrator_method {
     int32_t (*edge)(const calibrator_histogram *histogram, double argument);
 } calibrator_method;
 
-struct quant_calibrator {
+typedef struct quant_calibrator {
     const calibrator_method *method;
-    double argument;
-};
+    double argument; // P of a percentile
+} quant_calibrator;
 
 // Parses "minmax" or "percentile:99.999". Errors: OCT_ERR_ARG, with what is allowed.
 oct_status calibrator_parse(quant_calibrator *out, const char *text);

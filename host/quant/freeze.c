@@ -1,4 +1,4 @@
-// QUANTIZE: freezing.
+// QUANTIZE: freezing codes, steps and multipliers into the INT8 model.
 #include "quant/freeze.h"
 
 #include "base/check.h"

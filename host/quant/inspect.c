@@ -4,7 +4,7 @@
 // "tensors" lists the parameters as this program holds them: {"name", "shape", "dtype", "bytes",
 // "absmax"}; a quantized linear also has {"alpha", "column_factors": null or {"min", "max"},
 // "weight_step": {"min", "max"}, "step", "zero_point", "step_0", "zero_point_0"}, null where the
-// scheme is dynamic.
+// scheme is dynamic; a head that shares the embeddings' table has "bytes" 0 and "shared_with".
 #include "base/check.h"
 #include "base/file.h"
 #include "model/json_file.h"
@@ -111,8 +111,9 @@ static int set_footprints(json_t *root, const gpt2_model *model)
         }
         failed |= set(object, parts[p].name, bytes_json(bytes));
     }
-    return failed | set(root, "footprint_bytes", object) |
-           set(root, "kv_bytes_per_token", bytes_json(kv));
+    failed |= set(root, "footprint_bytes", object);
+    failed |= set(root, "kv_bytes_per_token", bytes_json(kv));
+    return failed;
 }
 
 // Parameters of the architecture, a tied head counted once; what quantization adds is none.
@@ -151,8 +152,9 @@ static int add_floats(json_t *list, const char *prefix, const char *name, const 
 {
     json_t *tensor = tensor_json(prefix, name, "F32", rows, cols);
     size_t count = (size_t)rows * (size_t)(cols > 0 ? cols : 1);
-    return set(tensor, "absmax", json_real((double)absmax_f32(values, count))) |
-           json_array_append_new(list, tensor);
+    int failed = set(tensor, "absmax", json_real((double)absmax_f32(values, count)));
+    failed |= json_array_append_new(list, tensor);
+    return failed;
 }
 
 // absmax of the real values, step * largest code of each row; column factors are left in.
@@ -175,20 +177,22 @@ static int add_codes(json_t *list, const char *prefix, const char *name, const i
                      const float *step, int32_t n, int32_t k, json_t **tensor)
 {
     *tensor = tensor_json(prefix, name, "I8", n, k);
-    return set(*tensor, "absmax", json_real((double)absmax_i8(codes, step, n, k))) |
-           set(*tensor, "weight_step", range_json(step, n)) |
-           json_array_append_new(list, *tensor); // the list owns it; it stays valid
+    int failed = set(*tensor, "absmax", json_real((double)absmax_i8(codes, step, n, k)));
+    failed |= set(*tensor, "weight_step", range_json(step, n));
+    failed |= json_array_append_new(list, *tensor); // the list owns it; it stays valid
+    return failed;
 }
 
 static int set_input(json_t *tensor, const gpt2_linear *l, const char *alpha)
 {
     const gpt2_input *in = &l->input;
-    return set(tensor, "alpha", json_string(alpha)) |
-           set(tensor, "column_factors", range_json(l->column_factors, l->k)) |
-           set(tensor, "step", in->dynamic ? json_null() : json_real((double)in->step)) |
-           set(tensor, "zero_point", in->dynamic ? json_null() : json_integer(in->zero)) |
-           set(tensor, "step_0", in->dynamic ? json_null() : json_real((double)in->step_0)) |
-           set(tensor, "zero_point_0", in->dynamic ? json_null() : json_integer(in->zero_0));
+    int failed = set(tensor, "alpha", json_string(alpha));
+    failed |= set(tensor, "column_factors", range_json(l->column_factors, l->k));
+    failed |= set(tensor, "step", in->dynamic ? json_null() : json_real((double)in->step));
+    failed |= set(tensor, "zero_point", in->dynamic ? json_null() : json_integer(in->zero));
+    failed |= set(tensor, "step_0", in->dynamic ? json_null() : json_real((double)in->step_0));
+    failed |= set(tensor, "zero_point_0", in->dynamic ? json_null() : json_integer(in->zero_0));
+    return failed;
 }
 
 static int add_linear(json_t *list, const gpt2_model *model, int32_t index)
@@ -201,6 +205,10 @@ static int add_linear(json_t *list, const gpt2_model *model, int32_t index)
         json_t *tensor = NULL;
         failed = add_codes(list, site.name, "weight", l->w_i8, l->w_step, l->n, l->k, &tensor);
         failed |= set_input(tensor, l, model->recipe.alpha[index]);
+        if (model->head_is_wte && site.kind == SITE_LM_HEAD) {
+            failed |= set(tensor, "bytes", json_integer(0));
+            failed |= set(tensor, "shared_with", json_string("wte.weight"));
+        }
     } else {
         failed = add_floats(list, site.name, "weight", l->w_f32, l->n, l->k);
     }
@@ -212,8 +220,9 @@ static int add_linear(json_t *list, const gpt2_model *model, int32_t index)
 
 static int add_norm(json_t *list, const char *prefix, const gpt2_norm *norm, int32_t c)
 {
-    return add_floats(list, prefix, "weight", norm->gamma, c, 0) |
-           add_floats(list, prefix, "bias", norm->beta, c, 0);
+    int failed = add_floats(list, prefix, "weight", norm->gamma, c, 0);
+    failed |= add_floats(list, prefix, "bias", norm->beta, c, 0);
+    return failed;
 }
 
 static json_t *tensors_json(const gpt2_model *model)
@@ -232,13 +241,15 @@ static json_t *tensors_json(const gpt2_model *model)
         int32_t first = site_find(config, SITE_C_ATTN, l);
         snprintf(prefix, sizeof prefix, "h.%d.ln_1.", l);
         failed |= add_norm(list, prefix, &model->layers[l].ln_1, c);
-        failed |= add_linear(list, model, first) | add_linear(list, model, first + 1);
+        failed |= add_linear(list, model, first);
+        failed |= add_linear(list, model, first + 1);
         snprintf(prefix, sizeof prefix, "h.%d.ln_2.", l);
         failed |= add_norm(list, prefix, &model->layers[l].ln_2, c);
-        failed |= add_linear(list, model, first + 2) | add_linear(list, model, first + 3);
+        failed |= add_linear(list, model, first + 2);
+        failed |= add_linear(list, model, first + 3);
     }
     failed |= add_norm(list, "ln_f.", &model->ln_f, c);
-    // A head that is wte's own table is listed all the same where it has steps of its own to show.
+    // A shared head is listed where it is quantized: its input has steps of its own.
     if (!model->head_is_wte || model->format == OCT_FORMAT_W8A8) {
         failed |= add_linear(list, model, site_find(config, SITE_LM_HEAD, -1));
     }
@@ -273,13 +284,14 @@ oct_status oct_inspect(const char *model_dir, char **out)
     OCT_TRY_GOTO(gpt2_model_load(&model, model_dir), end);
     OCT_TRY_GOTO(read_statistics(&statistics, model_dir), end);
     root = json_object();
-    failed = set(root, "config", config_json(&model->config)) |
-             set(root, "format",
-                 json_string(model->format == OCT_FORMAT_F32 ? "fp32" : model->recipe.scheme)) |
-             set(root, "recipe", recipe_json(model)) |
-             set(root, "parameters", json_integer(parameter_count(model))) |
-             set_footprints(root, model) | set(root, "tensors", tensors_json(model)) |
-             set(root, "statistics", json_incref(statistics));
+    failed = set(root, "config", config_json(&model->config));
+    failed |= set(root, "format",
+                  json_string(model->format == OCT_FORMAT_F32 ? "fp32" : model->recipe.scheme));
+    failed |= set(root, "recipe", recipe_json(model));
+    failed |= set(root, "parameters", json_integer(parameter_count(model)));
+    failed |= set_footprints(root, model);
+    failed |= set(root, "tensors", tensors_json(model));
+    failed |= set(root, "statistics", json_incref(statistics));
     *out = failed == 0 ? json_dumps(root, JSON_COMPACT) : NULL;
     if (*out == NULL) {
         status = OCT_FAIL(OCT_ERR_NOMEM, "%s: no memory for its description", model_dir);

@@ -1,4 +1,4 @@
-// CALIBRATE: calibration.json.
+// CALIBRATE: writes what calibration saw and decided as calibration.json.
 #include "quant/statistics.h"
 
 #include "base/check.h"
@@ -55,14 +55,15 @@ static int set_moments(json_t *object, const site_record *r)
     float min = lowest(r->ranges.min, cols);
     float max_0 = highest(r->ranges.max_0, cols);
     float max = highest(r->ranges.max, cols);
-    return set(object, "count", json_integer(r->moments.count)) |
-           set(object, "min", json_real((double)(min_0 < min ? min_0 : min))) |
-           set(object, "max", json_real((double)(max_0 > max ? max_0 : max))) |
-           set(object, "mean", json_real(mean * unit)) |
-           set(object, "standard_deviation", json_real(sqrt(fmax(variance, 0.0)) * unit)) |
-           set(object, "absmax_by_position",
-               json_pack("{s:f, s:f, s:f}", "0", (double)r->bucket_absmax[0], "1-3",
-                         (double)r->bucket_absmax[1], "rest", (double)r->bucket_absmax[2]));
+    int failed = set(object, "count", json_integer(r->moments.count));
+    failed |= set(object, "min", json_real((double)(min_0 < min ? min_0 : min)));
+    failed |= set(object, "max", json_real((double)(max_0 > max ? max_0 : max)));
+    failed |= set(object, "mean", json_real(mean * unit));
+    failed |= set(object, "standard_deviation", json_real(sqrt(fmax(variance, 0.0)) * unit));
+    failed |= set(object, "absmax_by_position",
+                  json_pack("{s:f, s:f, s:f}", "0", (double)r->bucket_absmax[0], "1-3",
+                            (double)r->bucket_absmax[1], "rest", (double)r->bucket_absmax[2]));
+    return failed;
 }
 
 static int set_histogram(json_t *object, const site_record *r)
@@ -75,10 +76,11 @@ static int set_histogram(json_t *object, const site_record *r)
     bool clipped = r->edge < CALIBRATOR_BINS;
     json_t *at = clipped ? json_real((double)calibrator_amax(&r->histogram, r->edge)) : json_null();
     double saturation = calibrator_saturation(&r->histogram, r->edge);
-    return failed |
-           set(object, "histogram",
-               json_pack("{s:f, s:o}", "absmax", (double)r->histogram.absmax, "bins", bins)) |
-           set(object, "clipped_at", at) | set(object, "saturation_rate", json_real(saturation));
+    failed |= set(object, "histogram",
+                  json_pack("{s:f, s:o}", "absmax", (double)r->histogram.absmax, "bins", bins));
+    failed |= set(object, "clipped_at", at);
+    failed |= set(object, "saturation_rate", json_real(saturation));
+    return failed;
 }
 
 static int set_input(json_t *object, const site_record *r)
@@ -92,11 +94,12 @@ static int set_input(json_t *object, const site_record *r)
     failed |= r->column_factors != NULL
                   ? set_range(object, "column_factors", r->column_factors, r->site.cols)
                   : set(object, "column_factors", json_null());
-    return failed | set(object, "search", search) |
-           set(object, "step", in->dynamic ? json_null() : json_real((double)in->step)) |
-           set(object, "zero_point", in->dynamic ? json_null() : json_integer(in->zero)) |
-           set(object, "step_0", in->dynamic ? json_null() : json_real((double)in->step_0)) |
-           set(object, "zero_point_0", in->dynamic ? json_null() : json_integer(in->zero_0));
+    failed |= set(object, "search", search);
+    failed |= set(object, "step", in->dynamic ? json_null() : json_real((double)in->step));
+    failed |= set(object, "zero_point", in->dynamic ? json_null() : json_integer(in->zero));
+    failed |= set(object, "step_0", in->dynamic ? json_null() : json_real((double)in->step_0));
+    failed |= set(object, "zero_point_0", in->dynamic ? json_null() : json_integer(in->zero_0));
+    return failed;
 }
 
 // The steps of k or v: absmax / 127 by channel.
@@ -117,9 +120,10 @@ static int set_steps(json_t *object, const site_record *r)
 static json_t *site_json(const site_record *r)
 {
     json_t *object = json_object();
-    int failed = set(object, "name", json_string(r->site.name)) |
-                 set(object, "columns", json_integer(r->site.cols)) | set_moments(object, r) |
-                 set_histogram(object, r);
+    int failed = set(object, "name", json_string(r->site.name));
+    failed |= set(object, "columns", json_integer(r->site.cols));
+    failed |= set_moments(object, r);
+    failed |= set_histogram(object, r);
     failed |= r->site.kind <= SITE_LM_HEAD ? set_input(object, r) : set_steps(object, r);
     if (failed != 0) {
         json_decref(object);
