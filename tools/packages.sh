@@ -10,6 +10,7 @@ missing_packages() {
         check) pkg-config --exists 'check >= 0.15' ;;
         libjansson-dev) pkg-config --exists 'jansson >= 2.12' ;;
         libpcre2-dev) pkg-config --exists 'libpcre2-8 >= 10.30' ;;
+        libmd-dev) pkg-config --exists 'libmd >= 1.0' ;;
         *) command -v "$package" ;; # the package and its program have one name
         esac >/dev/null 2>&1 || echo "$package"
     done
