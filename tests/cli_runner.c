@@ -25,6 +25,7 @@ void cli_begin(void)
     bool quick = getenv("OCT_TEST_QUICK") != NULL; // under a sanitizer
     setenv("BYTES", quick ? "600" : "3000", 1);
     setenv("WIDTH", quick ? "150" : "600", 1);
+    setenv("SMOOTH", quick ? "0.7" : "auto", 1);
     unsetenv("OCTET_DEVICE");
     unsetenv("OCTET_ISA");
     unsetenv("OCTET_LOG");

@@ -13,8 +13,8 @@ typedef struct cli_result {
 } cli_result;
 
 // Sets up a test: a fresh folder $T, the program $OCTET, the bundled model $M, the size of a small
-// calibration text ($BYTES in lines of $WIDTH), and no OCTET_* variable of the user's. cli_end
-// removes the folder.
+// calibration text ($BYTES in lines of $WIDTH) and what --smooth shall say ($SMOOTH), and no
+// OCTET_* variable of the user's. cli_end removes the folder.
 void cli_begin(void);
 void cli_end(void);
 

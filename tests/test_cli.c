@@ -70,7 +70,6 @@ static const wrong_case wrong[] = {
     {"$OCTET generate \"$(printf '%s/a\\nb' \"$T\")\"", 1, "a b"},
     {"$OCTET generate $M --compare $T", 1, "--compare: '"},
     {"$OCTET generate $M -p 'Once upon' -n 511", 1, "513 do not fit into the context of 512"},
-    {"$OCTET generate $M --device cuda", 1, "device cuda"},
     {"$OCTET perplexity $M --text $T/none", 1, "No such file or directory"},
     {"$OCTET perplexity $M --text $T", 1, "is a directory"},
     {"$OCTET perplexity $M --text /dev/null", 1, "has no text in it"},
@@ -133,6 +132,17 @@ START_TEST(version_says_what_runs_here)
     json_t *json = cli_json("$OCTET --version --json --isa scalar");
     ck_assert_str_eq(cli_string(json, "isa"), "scalar");
     json_decref(json);
+}
+END_TEST
+
+START_TEST(absent_device_is_refused_by_name)
+{
+    cli_result r = cli_run("$OCTET --version");
+    bool is_there = strstr(r.out, "cuda") != NULL;
+    cli_free(&r);
+    if (!is_there) {
+        cli_assert_one_line("$OCTET generate $M --device cuda", 1, "cuda");
+    }
 }
 END_TEST
 
@@ -310,6 +320,7 @@ int main(void)
                         (int)(sizeof wrong / sizeof wrong[0]));
     tcase_add_test(manners, help_has_usage_defaults_and_examples);
     tcase_add_test(manners, version_says_what_runs_here);
+    tcase_add_test(manners, absent_device_is_refused_by_name);
     tcase_add_test(manners, log_lines_go_to_standard_error);
     tcase_add_test(manners, reader_that_goes_away_ends_it_quietly);
     tcase_add_loop_test(manners, interrupted_text_ends_with_a_newline, 0, 2);

@@ -6,7 +6,9 @@
 // A calibration text that is done in a moment: lines shorter than a context.
 #define SMALL_TEXT                                                                                 \
     "head -c $BYTES $M/text/valid.txt | tr '\\n' ' ' | fold -w $WIDTH >$T/small.txt\n"
-#define QUANTIZE SMALL_TEXT "$OCTET quantize $M -o $T/q --calibration $T/small.txt --documents "
+#define QUANTIZE                                                                                   \
+    SMALL_TEXT "$OCTET quantize $M -o $T/q --calibration $T/small.txt --documents --smooth "       \
+               "$SMOOTH "
 
 static void assert_keys(const json_t *object, const char *const *keys, size_t n)
 {
@@ -290,8 +292,9 @@ START_TEST(nothing_half_written_stays)
     // A file size limit stands for a full disk: writing fails in the middle of the weights.
     static const char *const ways[] = {
         "(ulimit -f 2000; " QUANTIZE "--smooth none)",
-        "$OCTET quantize $M -o $T/q --calibration $M/text/valid.txt & "
-        "sleep 0.5; kill -INT $!; wait $!",
+        SMALL_TEXT "cat $T/small.txt $M/text/valid.txt >$T/long.txt\n"
+                   "$OCTET quantize $M -o $T/q --calibration $T/long.txt --documents & "
+                   "sleep 0.5; kill -INT $!; wait $!",
     };
     static const char *const texts[] = {"File too large", "octet: interrupted"};
     for (size_t i = 0; i < 2; i++) {
