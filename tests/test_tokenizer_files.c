@@ -327,6 +327,27 @@ START_TEST(damaged_merges_are_refused)
     assert_ok(oct_tokenizer_open(&t, folder));
     assert_ids(t, "abc", IDS('a', 'b', 'c'));
     oct_tokenizer_close(t);
+    put(folder, "merges.txt", "a b", 3); // "ab c" and the line's end are gone
+    assert_refused(folder, OCT_ERR_FORMAT, "merges.txt: expected merges that make each token",
+                   "none makes 1 of 258");
+    test_remove(folder);
+}
+END_TEST
+
+START_TEST(merges_cut_short_are_refused)
+{
+    static const size_t kept[] = {0, 100, 40000, 66600};
+    char *folder = test_folder(), command[9000], path[4200];
+    snprintf(command, sizeof command, "cp %s/vocab.json %s/merges.txt '%s'", SRC("models/tales-8m"),
+             SRC("models/tales-8m"), folder);
+    snprintf(path, sizeof path, "%s/merges.txt", folder);
+    for (size_t i = sizeof kept / sizeof kept[0]; i-- > 0;) {
+        ck_assert_int_eq(system(command), 0);
+        ck_assert_int_eq(truncate(path, (off_t)kept[i]), 0);
+        oct_tokenizer *t;
+        ck_assert_int_eq(oct_tokenizer_open(&t, folder), OCT_ERR_FORMAT);
+        ck_assert_ptr_nonnull(strstr(oct_last_error(), "merges.txt"));
+    }
     test_remove(folder);
 }
 END_TEST
@@ -484,6 +505,7 @@ int main(void)
     tcase_add_test(tcase, missing_and_unreadable_files_are_named);
     tcase_add_test(tcase, damaged_vocabularies_are_refused);
     tcase_add_test(tcase, damaged_merges_are_refused);
+    tcase_add_test(tcase, merges_cut_short_are_refused);
     tcase_add_test(tcase, what_tokenizer_json_asks_for_is_done_or_refused_by_name);
     tcase_add_test(tcase, damaged_files_beside_the_vocabulary_are_refused);
     tcase_add_loop_test(tcase, truncated_and_mutated_files_never_crash, 0, 2);

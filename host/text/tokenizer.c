@@ -2,6 +2,7 @@
 #include "text/tokenizer_private.h"
 
 #include "base/check.h"
+#include "base/logging.h"
 #include "text/text_file.h"
 
 #include <errno.h>
@@ -70,6 +71,35 @@ static oct_status keep_added_tokens(tokenizer_loader *loader)
     return OCT_OK;
 }
 
+// A few tokens that no text becomes are reserved ones; many, or a last line without its end, are a
+// merges.txt cut short.
+#define MAX_UNMADE 64
+
+static oct_status check_all_made(tokenizer_loader *loader)
+{
+    oct_tokenizer *t = loader->tokenizer;
+    for (size_t i = 0; i < loader->n_added; i++) {
+        t->entries[loader->added[i].id].made = true;
+    }
+    int32_t n_unmade = 0, first = -1;
+    for (int32_t id = 0; id < t->n_ids; id++) {
+        if (t->entries[id].bytes != NULL && !t->entries[id].made) {
+            first = n_unmade == 0 ? id : first;
+            n_unmade++;
+        }
+    }
+    OCT_REQUIRE(
+        n_unmade <= (loader->merges_cut ? 0 : MAX_UNMADE), OCT_ERR_FORMAT,
+        "%.400s/merges.txt: expected merges that make each token, none makes %d of %d, such as "
+        "id %d (is the file cut short?)",
+        loader->dir, n_unmade, t->n_ids, first);
+    if (n_unmade > 0) {
+        oct_log(OCT_LOG_WARN, "load", "%s/merges.txt: no merge makes %d of %d tokens", loader->dir,
+                n_unmade, t->n_ids);
+    }
+    return OCT_OK;
+}
+
 static oct_status load(tokenizer_loader *loader)
 {
     loader->added_rows = json_object();
@@ -82,6 +112,9 @@ static oct_status load(tokenizer_loader *loader)
         OCT_TRY(vocab_merges_read(loader));
     }
     OCT_TRY(added_token_files_read(loader, has_tokenizer_json));
+    if (!has_tokenizer_json) { // a tokenizer.json cut short is no JSON
+        OCT_TRY(check_all_made(loader));
+    }
     OCT_TRY(keep_added_tokens(loader));
     return pretokenizer_init(&loader->tokenizer->pre, true);
 }

@@ -19,6 +19,7 @@ typedef struct token_entry {
     const char *bytes; // borrowed from the arena; NULL = a hole
     uint32_t n_bytes;  // >= 1
     bool merged;       // a byte's token, or left, right or result of a merge
+    bool made;         // a byte's token, or the result of a merge: text can become it
     bool special;
 } token_entry;
 
@@ -46,7 +47,8 @@ typedef struct tokenizer_loader {
     json_t *added_rows; // owned: content -> index in `added`
     added_token *added; // owned: [n_added]
     size_t n_added, added_capacity;
-    char *scratch; // owned: for taking merges apart
+    bool merges_cut; // merges.txt does not end with a line end
+    char *scratch;   // owned: for taking merges apart
     size_t scratch_bytes;
 } tokenizer_loader;
 

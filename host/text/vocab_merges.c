@@ -86,6 +86,7 @@ oct_status vocab_merges_read(tokenizer_loader *loader)
     size_t n_bytes;
     OCT_TRY(text_file_read(loader->path, MAX_MERGES_BYTES, &text, &n_bytes));
     status = read_merges(loader, text, n_bytes);
+    loader->merges_cut = n_bytes > 0 && text[n_bytes - 1] != '\n';
     free(text);
     return status;
 }

@@ -104,6 +104,7 @@ static oct_status find_bytes(tokenizer_loader *loader, const int16_t alphabet[AL
         }
         t->bpe.byte_ids[alphabet[c]] = (int32_t)json_integer_value(id);
         t->entries[json_integer_value(id)].merged = true;
+        t->entries[json_integer_value(id)].made = true;
     }
     return OCT_OK;
 }
@@ -181,6 +182,7 @@ oct_status vocabulary_merge(tokenizer_loader *loader, const merge_source *source
     OCT_TRY(find_merged(loader, left, source, &left_id));
     OCT_TRY(find_merged(loader, right, source, &right_id));
     OCT_TRY(find_merged(loader, joined, source, &id));
+    loader->tokenizer->entries[id].made = true;
     if (bpe_table_add(&loader->tokenizer->bpe, left_id, right_id, source->rank, id) != OCT_OK) {
         return LOADER_FAIL(loader,
                            "%s %zu: expected each merge once, \"%.60s %.60s\" is there twice",
