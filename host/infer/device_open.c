@@ -35,7 +35,10 @@ static oct_status open_plug_in(oct_device **out, const oct_device_options *optio
     *(void **)(&open_backend) = dlsym(library, OCT_BACKEND_OPEN_SYMBOL);
     OCT_REQUIRE(open_backend != NULL, OCT_ERR_DEVICE, "device %s: %s has no %s", options->name,
                 file, OCT_BACKEND_OPEN_SYMBOL);
-    OCT_TRY(open_backend(out, &host, 0));
+    oct_status status = open_backend(out, &host, 0);
+    if (status != OCT_OK) {
+        return oct_fail_prefix(status, "device %s", options->name);
+    }
     const oct_device_table *table = (*out)->table;
     const oct_ops *ops = (*out)->ops;
     if (table->abi != OCT_BACKEND_ABI || table->size != sizeof *table ||
