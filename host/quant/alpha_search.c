@@ -302,8 +302,6 @@ static oct_status judge(alpha_search *s, const alpha_task *task, const recipe_al
     }
     search_job job = {.s = s, .task = task, .input = input_steps_dynamic()};
     if (!task->dynamic) {
-        // Whatever the calibrator, the search takes minima and maxima: percentiles are known after
-        // pass 2 only.
         input_range range = input_range_find(task->ranges, cs, k, INFINITY, task->position_0);
         job.input = input_steps_static(&range, task->asymmetric, task->position_0);
     }

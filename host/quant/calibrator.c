@@ -3,7 +3,6 @@
 
 #include "base/check.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,9 +58,11 @@ oct_status calibrator_parse(quant_calibrator *out, const char *text)
             *out = (quant_calibrator){m, 0.0};
             return OCT_OK;
         }
-        char *end = NULL;
-        double value = argument == NULL ? (double)NAN : strtod(argument, &end);
-        OCT_REQUIRE(value > m->least && value <= m->largest && *end == 0, OCT_ERR_ARG,
+        char *end;
+        const char *digits = argument != NULL ? argument : "";
+        double value = strtod(digits, &end);
+        bool is_number = end != digits && *end == 0;
+        OCT_REQUIRE(is_number && value > m->least && value <= m->largest, OCT_ERR_ARG,
                     "calibrator: expected \"%s:%s\" with %s in (%g, %g], got \"%s\"", m->name,
                     m->argument, m->argument, m->least, m->largest, text);
         *out = (quant_calibrator){m, value};

@@ -6,15 +6,16 @@
 #include "quant/calibrator.h"
 
 // How strongly a linear's column factors move the range of its input into its weights;
-// alpha_list[0] is "none".
+// recipe_alphas[0] is "none".
 typedef struct recipe_alpha {
     const char *name; // as the file has it
     float value;      // the f32 nearest to it; -1 for "none"
 } recipe_alpha;
 
 #define RECIPE_ALPHAS 6
-extern const recipe_alpha
-    recipe_alphas[RECIPE_ALPHAS]; // in the order of the search; ties go to the first
+
+// In the order of the search: ties go to the first.
+extern const recipe_alpha recipe_alphas[RECIPE_ALPHAS];
 
 typedef struct quant_recipe {
     char scheme[16]; // "w8a8", "w8a8-dynamic"
