@@ -252,6 +252,8 @@ put kernels/gemm.cu <<'END'
 END
 expect kernels/gemm.cu:1 kernels
 printf 'void oct_launch_gemm(void);\n' >>"$tree/kernels/launch.h"
+mkdir -p "$tree/benchmarks"
+printf '// benchmarks: times each operation against its limit.\n' >"$tree/benchmarks/bench_ops.c"
 expect kernels/launch.h:5 kernels
 expect kernels/launch.h:5 kernels
 
