@@ -34,15 +34,16 @@ static launch_tile pick_gemv(int32_t n_rows, int32_t n, int32_t k, int32_t n_sm,
     int64_t best_cost = INT64_MAX;
     for (int i = 0; i < count; i++) {
         launch_tile t = tiles[i];
+        if (t.block_n < n_rows) {
+            continue; // would read the weights more than once
+        }
         if (t.split_k > 1 && (oct_gemv_i8_scratch_bytes(n_rows, n, &t) > scratch_bytes ||
                               k / t.split_k < t.block_k)) {
             continue;
         }
-        int64_t passes = (n_rows + t.block_n - 1) / t.block_n; // each reads all weights
-        int64_t blocks = (int64_t)((n + t.block_m - 1) / t.block_m) * t.split_k * passes;
+        int64_t blocks = (int64_t)((n + t.block_m - 1) / t.block_m) * t.split_k;
         int64_t waves = (blocks + 2 * n_sm - 1) / (2 * n_sm);
-        int64_t cost =
-            passes * 1000000 + waves * k / t.split_k * (t.block_n + 32) / 32 + 8 * t.split_k;
+        int64_t cost = waves * k / t.split_k * (t.block_n + 32) / 32 + 8 * t.split_k;
         if (cost < best_cost) {
             best = t;
             best_cost = cost;

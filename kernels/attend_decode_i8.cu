@@ -159,8 +159,10 @@ static __device__ __forceinline__ int4 attend_chunk(decode_shared<NT> &shared,
     return o;
 }
 
+// Four blocks a multiprocessor: 64 KB of K and V under way at D = 64, in at most 128 registers
+// (left to itself, ptxas takes 96 and spills).
 template <int NT>
-static __global__ void __launch_bounds__(THREADS)
+static __global__ void __launch_bounds__(THREADS, 4)
     attend_decode_kernel(const launch_attend args, int32_t max_chunks, int32_t *scratch)
 {
     constexpr int QUADS = decode_shared<NT>::QUADS;

@@ -151,8 +151,9 @@ static __device__ __forceinline__ void weigh_page(float (&o)[4][NT], f32_shared<
     }
 }
 
+// Three blocks a multiprocessor: at most 168 registers (left to itself, ptxas spills).
 template <int NT>
-static __global__ void __launch_bounds__(THREADS) attend_f32_kernel(const launch_attend args)
+static __global__ void __launch_bounds__(THREADS, 3) attend_f32_kernel(const launch_attend args)
 {
     __shared__ __align__(16) f32_shared<NT> shared;
     const int32_t D = args.kv.d_head;

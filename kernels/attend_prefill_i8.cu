@@ -52,6 +52,8 @@ static __device__ __forceinline__ void store_rows(prefill_shared<NT> &shared,
     }
 }
 
+// Two blocks a multiprocessor: scores (64 registers), O (8 * NT) and q (2 * NT) of 16 rows stay in
+// registers; three blocks would spill from D = 64 on.
 template <int NT>
 static __global__ void __launch_bounds__(THREADS, 2) attend_prefill_kernel(const launch_attend args)
 {

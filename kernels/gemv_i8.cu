@@ -141,8 +141,10 @@ static __device__ __forceinline__ bool is_last_block(int32_t *counter, int32_t b
     return *flag != 0;
 }
 
+// Blocks a multiprocessor: what its shared memory holds. Without that bound ptxas aims at 64
+// registers and spills for sm_120.
 template <int ROW_TILES, int TOKEN_TILES, int STAGES>
-static __global__ void __launch_bounds__(THREADS)
+static __global__ void __launch_bounds__(THREADS, ROW_TILES == 1 ? 4 : 2)
     gemv_i8_kernel(const __grid_constant__ launch_linear args, int32_t width, int32_t *partial)
 {
     typedef weight_stream<ROW_TILES, TOKEN_TILES, STAGES> stream_type;
