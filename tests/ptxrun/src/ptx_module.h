@@ -226,6 +226,7 @@ struct Module {
 
 void parse_module(Module &module, const std::string &text); // ptx_parser.cc
 void parse_body(Module &module, Function &function);
+void compact_registers(Function &function);       // ptx_registers.cc
 void place_module(Module &module);                // ptx_link.cc: variables get their addresses
 void link_kernel(Module &module, Kernel &kernel); // at its first use: most programs need few
 

@@ -388,6 +388,7 @@ void parse_body(Module &module, Function &f)
     }
     const std::string text = module.text.substr(f.text_begin, f.text_end - f.text_begin);
     Parser(module, text, f.line).function(); // replaces f
+    compact_registers(f);
 }
 
 } // namespace ptxrun

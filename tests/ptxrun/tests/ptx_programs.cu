@@ -92,6 +92,77 @@ static void test_control()
     expect("__constant__ upload", !memcmp(seven, back, sizeof back));
 }
 
+// ---- registers that live across loops, also one that is entered in its middle
+// --------------------
+__global__ void loops(const uint32_t *in, uint32_t *out)
+{
+    const uint32_t x = in[threadIdx.x], rounds = x % 13 + 1;
+    uint32_t sum = 1;
+    // `a` is written at the end of a round and, in some rounds only, changed at the start of the
+    // next.
+    asm volatile("{\n.reg .u32 a, i, t;\n.reg .pred p, q;\n"
+                 "mov.u32 i, 0;\n"
+                 "bra MIDDLE_%=;\n"
+                 "TOP_%=:\n"
+                 "and.b32 t, i, 1;\n"
+                 "setp.eq.u32 p, t, 0;\n"
+                 "@p bra SKIP_%=;\n"
+                 "xor.b32 a, a, 0x55;\n"
+                 "SKIP_%=:\n"
+                 "shl.b32 t, a, 2;\n"
+                 "mad.lo.u32 %0, %0, 31, t;\n"
+                 "MIDDLE_%=:\n"
+                 "mad.lo.u32 a, %1, 7, i;\n"
+                 "add.u32 i, i, 1;\n"
+                 "setp.lt.u32 q, i, %2;\n"
+                 "@q bra TOP_%=;\n}"
+                 : "+r"(sum)
+                 : "r"(x), "r"(rounds));
+    uint32_t kept = x,
+             total = 0; // and what nvcc makes of nested loops with values from the round before
+    for (uint32_t i = 0; i < rounds; i++) {
+        uint32_t inner = kept;
+        for (uint32_t k = i; k < rounds + i % 3; k++) {
+            if (inner % 3 == k % 3) {
+                kept = inner ^ k;
+            }
+            inner = inner * 5 + kept;
+        }
+        total += inner >> i % 7;
+    }
+    out[threadIdx.x] = sum ^ total;
+}
+static void test_loops()
+{
+    std::vector<uint32_t> in(128);
+    for (auto &v : in) {
+        v = rnd() >> rnd() % 20;
+    }
+    uint32_t *out;
+    CK(cudaMalloc((void **)&out, 512));
+    loops<<<1, 128>>>(upload(in), out);
+    auto got = download(out, 128);
+    size_t wrong = 0;
+    for (int t = 0; t < 128; t++) {
+        const uint32_t x = in[t], rounds = x % 13 + 1;
+        uint32_t sum = 1, kept = x, total = 0;
+        for (uint32_t i = 1; i < rounds; i++) {
+            const uint32_t a = x * 7 + i - 1;
+            sum = sum * 31 + ((i % 2 ? a ^ 0x55 : a) << 2);
+        }
+        for (uint32_t i = 0; i < rounds; i++) {
+            uint32_t inner = kept;
+            for (uint32_t k = i; k < rounds + i % 3; k++) {
+                kept = inner % 3 == k % 3 ? inner ^ k : kept;
+                inner = inner * 5 + kept;
+            }
+            total += inner >> i % 7;
+        }
+        wrong += got[t] != (sum ^ total);
+    }
+    report("values that live across rounds of loops", wrong, 128);
+}
+
 // ---- atomics ----
 struct Totals {
     unsigned add, inc, min_u, and_, or_, xor_, cas;
@@ -379,6 +450,7 @@ static void test_host_api()
 int main()
 {
     test_control();
+    test_loops();
     test_atomics();
     test_collectives();
     test_barriers();
