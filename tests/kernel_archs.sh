@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # tests: every kernel compiles for each architecture without a warning and without spilling registers, and uses no
-# approximate function (STYLE.md rule 9). Prints the largest number of registers of each kernel file.
+# approximate function. Prints the largest number of registers of each kernel file.
 # Usage: tests/kernel_archs.sh NVCC SOURCE_DIR
 set -eu -o pipefail
 export LC_ALL=C

@@ -1,4 +1,4 @@
-// tests: the shape table of DESIGN.md section 9, for every backend that must equal the oracle: 1
+// tests: the shape table, for every backend that must equal the oracle: 1
 // row, odd T, ragged C and N, GPT-2's widths, V = 50257, zero rows, one huge outlier, codes at
 // +-127.
 #ifndef OCT_OP_CASES_H

@@ -26,7 +26,7 @@ void op_outputs_free(op_outputs *outputs);
 void assert_outputs_equal(const op_outputs *got, const op_outputs *want, const char *label);
 const void *op_output_find(const op_outputs *outputs, const char *name);
 
-// The operands' character: which of the odd rows of DESIGN.md section 9 a case contains.
+// The operands' character: which of the odd rows a case contains.
 typedef struct op_case {
     oct_format format;
     int32_t rows;

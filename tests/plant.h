@@ -1,5 +1,5 @@
 // tests: plants the outliers that only large GPT-2s grow into a small trained FP32 model
-// (METHODS.md appendix B). The planted model is its own FP32 reference.
+// as GPT-2 has them. The planted model is its own FP32 reference.
 #ifndef OCT_PLANT_H
 #define OCT_PLANT_H
 

@@ -1,5 +1,5 @@
 // tests: the program that writes planted variants of a model, for benchmarks: plant_models SOURCE
-// TEXT OUT makes OUT/<variant> for every variant of METHODS.md appendix B.
+// TEXT OUT makes OUT/<variant> for every variant of plant.h.
 #include "plant.h"
 
 #include "octet/octet.h"

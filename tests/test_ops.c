@@ -1,5 +1,5 @@
 // tests: every instruction set of the CPU backend, with 1, 2 and 3 threads, gives the plain C
-// oracle's bytes over the shape table of DESIGN.md section 9. An instruction set that this
+// oracle's bytes over the shape table of op_cases.h. An instruction set that this
 // processor lacks is named as skipped.
 #include "op_cases.h"
 #include "test_util.h"

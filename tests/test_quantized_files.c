@@ -155,7 +155,7 @@ START_TEST(written_model_loads_as_the_same_model)
 }
 END_TEST
 
-// DESIGN.md section 6 for one layer with C = 16, H = 2, D = 8, F = 64, P = 8, V = 20, written out;
+// The quantized layout for one layer with C = 16, H = 2, D = 8, F = 64, P = 8, V = 20, written out;
 // in file order.
 static const char *const documented[] = {
     "h.0.attn.c_attn.bias F32 48",

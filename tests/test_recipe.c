@@ -1,4 +1,4 @@
-// tests: what INT8 costs on a trained model and on its planted variants (METHODS.md appendix B),
+// tests: what INT8 costs on a trained model and on its planted variants (plant.h),
 // and golden ids.
 #include "plant.h"
 

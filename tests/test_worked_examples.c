@@ -1,4 +1,4 @@
-// tests: the worked examples of METHODS.md, appendix A, each under its own name.
+// tests: worked examples of symmetric and zero-point quantization, each under its own name.
 #include "model/gpt2_model.h"
 #include "octet/numerics.h"
 #include "quant/round_nearest.h"

@@ -1,6 +1,6 @@
 // LOAD: the tensors of a quantized directory, listed once: the loader and the writer both walk this
-// list, so that they cannot disagree about a name, a shape or when a tensor is present (DESIGN.md
-// section 6).
+// list, so that they cannot disagree about a name, a shape or when a tensor is present
+// (gpt2_fields.c section 6).
 #ifndef OCT_GPT2_FIELDS_H
 #define OCT_GPT2_FIELDS_H
 

@@ -1,5 +1,6 @@
 // LOAD: a GPT-2 model in host memory, as FP32 checkpoint or as INT8 codes with all their
-// multipliers; read from and written to a Hugging Face directory (DESIGN.md section 6).
+// multipliers; read from and written to a Hugging Face directory; its layout is listed in
+// gpt2_fields.c.
 //
 // Orientation: every weight here is [out][in] (transposed from Hugging Face's Conv1D when an FP32
 // file is read). c_attn's rows are q, k, v.

@@ -1,5 +1,6 @@
 // CALIBRATE: how the range of a static activation is chosen from what was observed: minmax, or a
-// percentile of |x / cs| (METHODS.md section 1). A new one is a line in the table of calibrator.c.
+// percentile of |x / cs| (as pytorch-quantization defines it). A new one is a line in the table of
+// calibrator.c.
 //
 // Every calibrator gives an absolute maximum `amax` for positions >= 1; the frozen range is the
 // observed one, clipped to [-amax, amax]. Position 0 is never clipped: its few rows are what its

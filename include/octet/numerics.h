@@ -1,6 +1,6 @@
 // numerics.h: the numerics contract: requantization, exp2, attention probabilities and merges,
-// GELU, ln, row sums, sampling numbers and hashes, written once for gcc and nvcc (NUMERICS.md is
-// its text).
+// GELU, ln, row sums, sampling numbers and hashes, written once for gcc and nvcc (docs/NUMERICS.md
+// is its text).
 //
 // Each function is a fixed sequence of IEEE binary32 add, mul, fma, div, sqrt, compare/select and
 // integer operations, so plain C, AVX-512 and PTX give the same bits. No libm, no approximate
