@@ -1,7 +1,8 @@
 // CUDA backend: tile choice. Not measured on a GPU yet: the rules follow from counting blocks.
 #include "pick_tile.h"
 
-#define GEMV_MAX_ROWS 64
+#define GEMV_MAX_ROWS     64
+#define GEMV_MAX_COUNTERS 4096 // column blocks whose splits can find each other (gemv_i8.cu)
 
 // The tile with the fewest waves of blocks, ties to the larger tile.
 static launch_tile pick_gemm(int32_t n_rows, int32_t n, int32_t n_sm)
@@ -37,11 +38,13 @@ static launch_tile pick_gemv(int32_t n_rows, int32_t n, int32_t k, int32_t n_sm,
         if (t.block_n < n_rows) {
             continue; // would read the weights more than once
         }
-        if (t.split_k > 1 && (oct_gemv_i8_scratch_bytes(n_rows, n, &t) > scratch_bytes ||
+        int64_t columns = (n + t.block_m - 1) / t.block_m;
+        if (t.split_k > 1 && (columns > GEMV_MAX_COUNTERS ||
+                              oct_gemv_i8_scratch_bytes(n_rows, n, &t) > scratch_bytes ||
                               k / t.split_k < t.block_k)) {
             continue;
         }
-        int64_t blocks = (int64_t)((n + t.block_m - 1) / t.block_m) * t.split_k;
+        int64_t blocks = columns * t.split_k;
         int64_t waves = (blocks + 2 * n_sm - 1) / (2 * n_sm);
         int64_t cost = waves * k / t.split_k * (t.block_n + 32) / 32 + 8 * t.split_k;
         if (cost < best_cost) {

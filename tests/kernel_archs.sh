@@ -16,7 +16,8 @@ bad=0
 
 # compile FILE ARCH: what ptxas says, then the exit status, goes to a log. ARCH ptx: the PTX of sm_80.
 compile() {
-    local out=$tmp/$(basename "$1" .cu).$2 status=0
+    local out status=0
+    out=$tmp/$(basename "$1" .cu).$2
     if [ "$2" = ptx ]; then
         "$nvcc" "${flags[@]}" -I"$source" -I"$source/include" -arch=sm_80 -ptx "$1" -o "$out" >"$out.log" 2>&1 || status=$?
     else
@@ -30,7 +31,7 @@ for file in "$source"/kernels/*.cu; do
     for arch in "${archs[@]}" ptx; do
         compile "$file" "$arch" &
         while [ "$(jobs -rp | wc -l)" -ge 2 ]; do
-            wait -n
+            wait -n || true
         done
     done
 done
