@@ -50,7 +50,7 @@ heading "Building (build/demo)"
 need_packages build-essential cmake pkg-config libjansson-dev libpcre2-dev libmd-dev
 need_cmake
 mkdir -p build/demo
-if ! { cmake -S . -B build/demo -DCMAKE_BUILD_TYPE=Release -DOCT_BUILD_TESTS=OFF &&
+if ! { cmake -S . -B build/demo -DCMAKE_BUILD_TYPE=Release -DOCT_BUILD_TESTS=OFF -DOCT_WITH_CUDA=OFF &&
     cmake --build build/demo --parallel "${JOBS:-$(nproc)}"; } >build/demo/build.log 2>&1; then
     tail -n 40 build/demo/build.log
     exit 1
