@@ -113,18 +113,25 @@ static oct_status encode_piece(encoder *e, const unsigned char *piece, size_t n)
     return OCT_OK;
 }
 
+// Room for n bytes in e->prefixed.
+static oct_status reserve_prefixed(encoder *e, size_t n)
+{
+    if (e->prefixed != NULL && e->prefixed_bytes >= n) {
+        return OCT_OK;
+    }
+    unsigned char *grown = realloc(e->prefixed, n);
+    OCT_REQUIRE(grown != NULL, OCT_ERR_NOMEM, "out of memory for %zu bytes", n);
+    e->prefixed = grown;
+    e->prefixed_bytes = n;
+    return OCT_OK;
+}
+
 // A stretch of text without added tokens, n >= 1.
 static oct_status encode_plain(encoder *e, const unsigned char *text, size_t n)
 {
     const oct_tokenizer *t = e->tokenizer;
     if (t->add_prefix_space && text[0] != ' ') {
-        if (e->prefixed_bytes < n + 1) {
-            free(e->prefixed);
-            e->prefixed_bytes = 0;
-            e->prefixed = malloc(n + 1);
-            OCT_REQUIRE(e->prefixed != NULL, OCT_ERR_NOMEM, "out of memory for %zu bytes", n + 1);
-            e->prefixed_bytes = n + 1;
-        }
+        OCT_TRY(reserve_prefixed(e, n + 1));
         e->prefixed[0] = ' ';
         memcpy(e->prefixed + 1, text, n);
         text = e->prefixed;
