@@ -243,6 +243,9 @@ START_TEST(each_ingredient_off_gives_one_set_of_bits)
     static const int32_t lengths[N_SEQUENCES] = {1, 40, 66, 9};
     const char *name;
     oct_quantize_options options = variant(_i, &name);
+    if (quick() && _i % 3 != 0) {
+        return; // a sanitizer sees nothing new in the others
+    }
     gpt2_config config = model_maker_config(2, 2, 32, 80, 300);
     gpt2_model *fp32 = make_f32(&config, 77);
     gpt2_model *int8 = quantize(fp32, &options);
