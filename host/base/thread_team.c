@@ -11,8 +11,8 @@
 #include <immintrin.h>
 #endif
 
-// An op of a decode step lasts 5 to 100 us and the next one follows at once; a sleep and a wake
-// cost about as much.
+// The next op of a decode step follows at once: spin a little before paying for a sleep and a wake.
+// The number is a guess, not measured.
 #define SPIN_COUNT 4000
 
 struct oct_team {
