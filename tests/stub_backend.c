@@ -397,12 +397,18 @@ static oct_status stub_sample(oct_device *device, const oct_sample_args *args)
 }
 
 static const oct_device_table table = {
-    OCT_BACKEND_ABI, sizeof(oct_device_table),
-    "stub",          stub_info,
-    stub_alloc,      stub_free,
-    stub_upload,     stub_download,
-    stub_copy,       stub_zero,
-    stub_sync,       stub_close,
+    .abi = OCT_BACKEND_ABI,
+    .size = sizeof(oct_device_table),
+    .name = "stub",
+    .info = stub_info,
+    .alloc = stub_alloc,
+    .free = stub_free,
+    .upload = stub_upload,
+    .download = stub_download,
+    .copy = stub_copy,
+    .zero = stub_zero,
+    .sync = stub_sync,
+    .close = stub_close,
 };
 
 static const oct_ops ops = {

@@ -162,6 +162,7 @@ static const oct_device_table cpu_table = {
     .copy = cpu_copy,
     .zero = cpu_zero,
     .sync = cpu_sync,
+    .limits = cpu_limits,
     .close = cpu_close,
 };
 

@@ -35,6 +35,10 @@ static inline void *cpu_ptr(oct_buf buf)
 #define CPU_JOIN(a, b)  CPU_JOIN_(a, b)
 #define CPU_FN(name)    CPU_JOIN(name, CPU_ISA)
 
+oct_status CPU_FN(cpu_linear_plan)(oct_device *device, oct_format format, int32_t n_rows, int32_t n,
+                                   int32_t k, char *text, size_t size);
+// Refuses: the instruction set (--isa) is the only choice here.
+oct_status cpu_linear_force(oct_device *device, oct_format format, const char *choice);
 oct_status CPU_FN(cpu_embed)(oct_device *device, const oct_embed_args *args);
 oct_status CPU_FN(cpu_norm)(oct_device *device, const oct_norm_args *args);
 oct_status CPU_FN(cpu_linear)(oct_device *device, const oct_linear_args *args);
@@ -48,6 +52,10 @@ oct_status cpu_observe(oct_device *device, const oct_observe_args *args);
 size_t cpu_linear_bytes(oct_device *device, oct_format format, int32_t n, int32_t k);
 oct_status cpu_linear_pack(oct_device *device, oct_buf dst, oct_format format, int32_t n, int32_t k,
                            const void *src);
+
+// Limits of the processor, by the instructions of cpu_limits.c (one build for each instruction
+// set).
+oct_status cpu_limits(oct_device *device, size_t bytes, oct_limits *out);
 
 #define CPU_PANEL 16 // rows of W (columns of the product) in a panel
 

@@ -3,6 +3,7 @@
 #include "cpu/cpu_dot.h"
 #include "cpu/cpu_round.h"
 
+#include <stdio.h>
 #include <string.h>
 
 typedef struct linear_job {
@@ -285,5 +286,15 @@ oct_status CPU_FN(cpu_linear)(oct_device *device, const oct_linear_args *args)
 {
     linear_job job = {cpu_of(device), args};
     oct_team_run(job.device->team, linear_rank, &job);
+    return OCT_OK;
+}
+
+oct_status CPU_FN(cpu_linear_plan)(oct_device *device, oct_format format, int32_t n_rows, int32_t n,
+                                   int32_t k, char *text, size_t size)
+{
+    (void)n;
+    (void)k;
+    snprintf(text, size, "%s %s, blocks of %d rows by %d columns", cpu_of(device)->isa,
+             format == OCT_FORMAT_F32 ? "f32" : "i8", n_rows < CPU_ROWS ? 1 : CPU_ROWS, CPU_PANEL);
     return OCT_OK;
 }

@@ -52,3 +52,12 @@ oct_status cpu_linear_pack(oct_device *device, oct_buf dst, oct_format format, i
     oct_team_run(cpu_of(device)->team, pack_rank, &job);
     return OCT_OK;
 }
+
+oct_status cpu_linear_force(oct_device *device, oct_format format, const char *choice)
+{
+    (void)device;
+    (void)format;
+    OCT_REQUIRE(choice == NULL, OCT_ERR_ARG,
+                "the CPU backend chooses by instruction set alone, got \"%s\"", choice);
+    return OCT_OK;
+}

@@ -22,7 +22,7 @@
 extern "C" {
 #endif
 
-#define OCT_BACKEND_ABI 1
+#define OCT_BACKEND_ABI 2
 
 typedef struct oct_device oct_device;
 
@@ -33,6 +33,14 @@ typedef struct oct_device_info {
     int32_t n_threads;  // members of the CPU team; 0 on a GPU
     size_t memory_bytes;
 } oct_device_info;
+
+// What a device can do at best, measured by `limits`.
+typedef struct oct_limits {
+    double read_bytes_per_s; // reading an array of the size asked for, all threads or SMs
+    double int8_ops_per_s; // s8 x s8 products and additions from registers (2 a product); the best
+                           // instruction of the isa in use; 0 = no figure
+    double f32_flops;      // fma from registers (2 each); 0 = no figure
+} oct_limits;
 
 typedef struct oct_device_table {
     uint32_t abi;  // OCT_BACKEND_ABI
@@ -51,6 +59,9 @@ typedef struct oct_device_table {
                        size_t bytes);                                  // queued; no overlap
     oct_status (*zero)(oct_device *device, oct_buf dst, size_t bytes); // queued
     oct_status (*sync)(oct_device *device);
+    // Measures the device's limits (benchmarks divide by them): reads of a fresh array of `bytes`.
+    // Takes a fraction of a second; allocates. Errors: OCT_ERR_NOMEM.
+    oct_status (*limits)(oct_device *device, size_t bytes, oct_limits *out);
     void (*close)(oct_device *device); // frees the device object; accepts NULL
 } oct_device_table;
 
@@ -266,6 +277,15 @@ typedef struct oct_ops {
     // and synchronise.
     oct_status (*linear_pack)(oct_device *device, oct_buf dst, oct_format format, int32_t n,
                               int32_t k, const void *src);
+
+    // One line on how `linear` would compute [n_rows][k] x [n][k], such as "gemv_i8 32x8x128
+    // stages 3 split 4", into text[size], cut if too long.
+    oct_status (*linear_plan)(oct_device *device, oct_format format, int32_t n_rows, int32_t n,
+                              int32_t k, char *text, size_t size);
+    // For measurements: linears of this format are computed by `choice` (a name that linear_plan
+    // prints; or a peer library such as "cublaslt", which promises no bits) until called with NULL.
+    // Errors: OCT_ERR_ARG with the names there are.
+    oct_status (*linear_force)(oct_device *device, oct_format format, const char *choice);
 
     oct_status (*embed)(oct_device *device, const oct_embed_args *args);
     oct_status (*norm)(oct_device *device, const oct_norm_args *args);
